@@ -32,6 +32,8 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("jobs/sweep.py", "is not one of"): _SWEEP,
     ("finetuning/several_runs.py", "without a launcher"): _MACHINE,
     ("finetuning/several_runs.py", "holds a finished run"): _RUN,
+    ("finetuning/several_runs.py", "holds checkpoints"): _RUN,
+    ("finetuning/several_runs.py", "lies in"): _RUN,
     ("finetuning/plan.py", "choose options by a sweep first"): "asks for two commands, one after the other",
     ("evaluation/baseline.py", "baselines:"): _PYTHON,
     ("evaluation/evaluate.py", "the labels are"): _FILE,

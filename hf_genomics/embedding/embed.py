@@ -268,6 +268,8 @@ def _write(
 
         if draw_components(png, read, title, colors):
             written[png] = files.picture
+        else:
+            files.picture.unlink(missing_ok=True)  # that of an earlier output
     return written
 
 

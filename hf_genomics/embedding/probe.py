@@ -19,7 +19,13 @@ from ..checks.meaning import describe_labels, label_warnings, rarer_class, task_
 from ..checks.splits import log_split, split_table
 from ..errors import InputError
 from ..evaluation.baseline import baseline_predictions, linear_scores
-from ..evaluation.evaluate import check_positive, compare_with_baselines, evaluation_folder, positive_class
+from ..evaluation.evaluate import (
+    check_positive,
+    compare_with_baselines,
+    delete_pictures,
+    evaluation_folder,
+    positive_class,
+)
 from ..inference.predictions import Predictions
 from ..inference.problems import with_known_kmers
 from ..inference.windows import windows_of_examples, with_other_strand
@@ -135,6 +141,7 @@ def probe(
     predictions, by_baseline = _predict(splits, train, test, options)
     compared = compare_with_baselines(predictions, by_baseline, positive)
     metrics = ScoreReport(compared.scores | facts | {"baselines": compared.baselines, "ahead": compared.ahead})
+    delete_pictures(folder)  # the report would show them as its own
     predictions.write(folder / "predictions.tsv")
     write_json(folder / "metrics.json", metrics)
     name = Path(model).resolve().name if Path(model).exists() else model

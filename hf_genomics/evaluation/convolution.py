@@ -185,7 +185,8 @@ def _nucleotide_scores(training: LabelledSequences, test: LabelledSequences, see
     of_pieces = [scores[: len(letters)] for scores, letters in zip(padded, test_pieces.sequences, strict=True)]
     # A row of the result is its pieces, joined again: those from the end of the previous row to its own end.
     ends = np.cumsum([math.ceil(len(letters) / _NT_WIDTH) for letters in test.sequences])
-    return [np.concatenate(of_pieces[start:end]) for start, end in pairwise([0, *ends.tolist()])]
+    no_scores = np.zeros((0, training.task.num_labels))  # those of an empty row, which has no piece
+    return [np.concatenate([no_scores, *of_pieces[start:end]]) for start, end in pairwise([0, *ends.tolist()])]
 
 
 def _cut(examples: LabelledSequences) -> LabelledSequences:

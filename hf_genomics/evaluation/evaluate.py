@@ -552,6 +552,17 @@ def curves_of(by_baseline: Mapping[str, Predictions]) -> dict[str, tuple[np.ndar
     return {name: guessed.labelled() for name, guessed in by_baseline.items() if name != "majority"}
 
 
+def delete_pictures(folder: Path) -> None:
+    """Delete the pictures of an earlier evaluation, perhaps of another kind of model, which has others.
+
+    Args:
+        folder: folder of the evaluation.
+    """
+    for name in FILES:
+        if name.endswith(".png"):
+            (folder / name).unlink(missing_ok=True)
+
+
 def plot_predictions(predictions: Predictions, folder: Path, positive: str | None, others: dict[str, Any]) -> None:
     """Draw curves and reliability of classes and labels, the confusion matrix of classes, or a scatter of values.
 
@@ -563,9 +574,7 @@ def plot_predictions(predictions: Predictions, folder: Path, positive: str | Non
         positive: the class, of two, that the curves refer to; by default the second one.
         others: name -> (scores, labels) of the baselines whose curves are drawn too, as `curves_of` returns them.
     """
-    for name in FILES:  # of an earlier evaluation of another kind of model, whose pictures have other names
-        if name.endswith(".png"):
-            (folder / name).unlink(missing_ok=True)
+    delete_pictures(folder)
     names, task = predictions.names, predictions.examples.task
     scores, labels = predictions.labelled()
     if task.problem_type == "regression":

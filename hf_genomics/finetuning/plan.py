@@ -27,6 +27,7 @@ from ..labelled.data import LabelledData
 from ..labelled.sequence_dataset import SequenceDataset
 from ..labelled.sequences import LabelledSequences
 from ..loading.adapters import check_whole
+from ..loading.config_facts import parts_of
 from ..loading.models import load_config, load_tokenizer
 from ..privacy.budget import Budget
 from ..runs.flops import attention_for
@@ -159,12 +160,12 @@ def plan_finetuning(
     check_arguments(trainer)
     _check_start(pretrained, baseline_k)
     tokenizer = load_tokenizer(pretrained)
-    splits, data_facts = load_splits(data, tokenizer, head, trainer)
+    pretrained_config = load_config(pretrained)
+    splits, data_facts = load_splits(data, tokenizer, _num_parts(head, pretrained_config), trainer)
     check_splits(splits, trainer, positive, head)
     data_facts |= count_leaks(splits, trainer)
     check_head(head, splits.training.task, tokenizer.k)
     positive = positive_class(positive or rarer_class(splits.training), splits.training.task)
-    pretrained_config = load_config(pretrained)
     config = _configure(pretrained, pretrained_config, splits, head, tokenizer, positive)
     budget = plan_privacy(head, splits.training, trainer, resume)
     check_trained(head, config, trainer)
@@ -230,6 +231,14 @@ def _configure(
     for examples in filter(None, splits):
         check_longest(examples, tokenizer, config)
     return config
+
+
+def _num_parts(head: Head, pretrained_config: KmerBertConfig) -> int:
+    """Return the number of parts into which the new model cuts every sequence; 1 if its parts have a fixed length."""
+    if head.cuts:
+        return head.num_parts
+    num_parts, part_length = parts_of(pretrained_config)
+    return 1 if part_length else num_parts
 
 
 def _check_parts(pretrained: str, pretrained_config: KmerBertConfig, head: Head) -> None:

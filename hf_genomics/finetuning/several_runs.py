@@ -20,6 +20,7 @@ from transformers import TrainingArguments
 
 from ..errors import InputError
 from ..inference.predictions import check_averages
+from ..io.files import sha256_of
 from ..jobs import seeds as repeated
 from ..jobs import sweep as sweeps
 from ..labelled.data import LabelledData
@@ -145,14 +146,13 @@ def run_sweep(asked: Request) -> dict[str, Any]:
     larger_is_better = bool(plan.trainer.greater_is_better)  # set while planning, by the metric
     del plan  # its data and model need memory, which the processes need now
     if asked.overwrite:
-        sweeps.clear_cells(folder / sweeps.CELLS)
-        (folder / METRICS).unlink(missing_ok=True)
+        _clear_runs(asked, folder / sweeps.CELLS, grid.get("pretrained", [asked.pretrained]))
     scores = sweeps.run_sweep(folder, cells, asked.recipe(), metric, options.sweep_jobs)
     best = sweeps.best_of(scores, larger_is_better)
     with sweeps.waiting_for(folder):
         # Several commands may share a sweep. All of them get here when its last run ends; the first one writes the
         # output folder, and the others return what it wrote.
-        if finished := _finished_sweep(folder, cells):
+        if finished := _finished_sweep(folder, cells, _scored_with(asked)):
             return as_report(folder, finished)
         return _score_best(requests[best.cell.name], folder, scores, best, metric)
 
@@ -184,13 +184,51 @@ def _of_several_runs(asked: Request, what: str, varied: Iterable[str] = ()) -> R
         raise InputError(f"{what}: its runs are processes that read files; save the dataset, and name the file in data")
     if asked.head.dp_epsilon is not None or any(key.startswith("head.dp_") for key in varied):
         raise InputError(f"{what}: every run would spend its own share of privacy; omit head.dp_epsilon, or {what}")
-    if (Path(trainer.output_dir or "") / METRICS).is_file() and not (asked.resume or asked.overwrite):
-        raise InputError(
-            f"{trainer.output_dir} holds a finished run; pass --resume auto to accept it or to add runs, choose "
-            "another trainer.output_dir, or pass --overwrite true"
-        )
+    if not asked.overwrite:
+        _check_folder(Path(trainer.output_dir or ""), what, asked.resume)
     # resume=True requires a checkpoint in the output folder, but those of several runs are in the folders of the runs.
     return asked._replace(resume="auto" if asked.resume else False)
+
+
+def _check_folder(folder: Path, what: str, resume: Resume) -> None:
+    """Check that the output folder of several runs holds nothing but an earlier call of the same kind.
+
+    Args:
+        folder: the output folder.
+        what: "sweep" or "seeds".
+        resume: whether the user lets the runs continue.
+
+    Raises:
+        InputError: if it holds a model or checkpoints that these runs would delete at their end.
+    """
+    others = "choose another trainer.output_dir, or pass --overwrite true"
+    if any(folder.glob("checkpoint-*")):
+        raise InputError(f"{folder} holds checkpoints of a single run, which {what} would delete; {others}")
+    if not (folder / METRICS).is_file():
+        return
+    if what not in finished_metrics(folder):
+        raise InputError(f"{folder} holds a finished run without {what}, which {what} would delete; {others}")
+    if not resume:
+        raise InputError(f"{folder} holds a finished run; pass --resume auto to accept it or to add runs, {others}")
+
+
+def _clear_runs(asked: Request, runs: Path, models: Iterable[str]) -> None:
+    """Delete the runs of an earlier call, unless this one reads files of theirs.
+
+    Args:
+        asked: the request.
+        runs: the folder of their folders.
+        models: the models to start from.
+    """
+    read = [("pretrained", str(name)) for name in models] + [*asked.data.paths().items()]
+    for key, name in read:
+        if Path(name).exists() and Path(name).resolve().is_relative_to(runs.resolve()):
+            raise InputError(
+                f"{key}: {name} lies in {runs}, which --overwrite true would delete; copy it to another place, or "
+                "choose another trainer.output_dir"
+            )
+    sweeps.clear_cells(runs)
+    (runs.parent / METRICS).unlink(missing_ok=True)
 
 
 def _check_sweep(asked: Request, grid: Mapping[str, Any]) -> None:
@@ -210,14 +248,26 @@ def _check_sweep(asked: Request, grid: Mapping[str, Any]) -> None:
             )
 
 
-def _finished_sweep(folder: Path, cells: list[sweeps.Cell]) -> dict[str, Any] | None:
-    """Return the metrics of a finished sweep over these cells; None if none is finished, or it had other cells."""
+def _scored_with(asked: Request) -> dict[str, Any]:
+    """Return what the test scores of a sweep depend on, beside its best run."""
+    test, options = asked.data.test, asked.options
+    return {
+        "score_test": options.score_test,
+        "test": sha256_of(str(test)) if test is not None and options.score_test else None,
+        "baselines": options.baselines,
+        "baseline_k": asked.baseline_k,
+    }
+
+
+def _finished_sweep(folder: Path, cells: list[sweeps.Cell], scored_with: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the metrics of a finished sweep over these cells, scored in this way; None if there are none."""
     if not (folder / METRICS).exists():
         return None
     metrics = finished_metrics(folder)
     # The name of a cell is that of its folder.
-    before = [cell["folder"] for cell in metrics.get("sweep", {}).get("cells", [])]
-    return metrics if sorted(before) == sorted(cell.name for cell in cells) else None
+    sweep = metrics.get("sweep", {})
+    same_cells = sorted(cell["folder"] for cell in sweep.get("cells", [])) == sorted(cell.name for cell in cells)
+    return metrics if same_cells and sweep.get("scored_with", scored_with) == scored_with else None
 
 
 def _score_best(
@@ -229,7 +279,8 @@ def _score_best(
     plan = request._replace(resume=False, overwrite=True).plan()
     clear_outputs(folder)
     sweeps.copy_run(best.run, folder)
-    metrics = finished_metrics(best.run) | {"sweep": sweeps.write_sweep(folder, scores, best, metric)}
+    sweep = sweeps.write_sweep(folder, scores, best, metric) | {"scored_with": _scored_with(request)}
+    metrics = finished_metrics(best.run) | {"sweep": sweep}
     if plan.splits.test is not None and plan.options.score_test:
         network, _ = load_classifier(str(folder))
         metrics |= score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))
@@ -249,8 +300,7 @@ def run_seeds(asked: Request) -> dict[str, Any]:
     folder, score = plan.folder, main_score(task_record(plan))
     del plan
     if asked.overwrite:
-        sweeps.clear_cells(folder / repeated.CELLS)
-        (folder / METRICS).unlink(missing_ok=True)
+        _clear_runs(asked, folder / repeated.CELLS, [asked.pretrained])
     recipe = asked.recipe() | {"baselines": options.baselines, "baseline_k": asked.baseline_k, "score_test": True}
     describe = partial(repeated.describe, score)
     runs = sweeps.run_cells(folder / repeated.CELLS, cells, recipe, describe, options.sweep_jobs)

@@ -45,21 +45,21 @@ class Splits(NamedTuple):
 
 
 def load_splits(
-    data: LabelledData, tokenizer: KmerTokenizer, head: Head, trainer: TrainingArguments
+    data: LabelledData, tokenizer: KmerTokenizer, num_parts: int, trainer: TrainingArguments
 ) -> tuple[Splits, dict[str, Any]]:
     """Read training, validation and test sequences, and check that every split has every class.
 
     Args:
         data: labelled sequences.
         tokenizer: tokenizer of the model; sequences without a known k-mer are omitted.
-        head: options of the head, which may cut sequences into parts.
+        num_parts: number of parts into which the model cuts every sequence; 1 if it cuts parts of a fixed length.
         trainer: options of the Trainer; the first process logs how a table was split.
 
     Returns:
         The splits, and what metrics.json holds about a table that was split and about omitted training rows.
     """
     is_first = trainer.process_index == 0
-    splits, facts = _read_splits(data, tokenizer.k * head.num_parts, log=is_first)  # every part needs one k-mer
+    splits, facts = _read_splits(data, tokenizer.k * num_parts, log=is_first)  # every part needs one k-mer
     known = [examples and with_known_kmers(examples, tokenizer, strict=data.strict) for examples in splits]
     # known[0] is never empty, or with_known_kmers would have raised; "or" tells the type checker.
     splits = Splits(known[0] or splits.training, *known[1:])

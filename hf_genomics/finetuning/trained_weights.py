@@ -205,7 +205,7 @@ def check_trained(head: Head, config: KmerBertConfig, trainer: TrainingArguments
     if head.early_stopping is not None and not trainer.load_best_model_at_end:
         raise InputError(
             f"head.early_stopping {head.early_stopping} keeps the best model; set trainer.load_best_model_at_end true, "
-            "and trainer.eval_strategy and trainer.save_strategy to the same steps"
+            "and trainer.eval_strategy and trainer.save_strategy to epoch"
         )
     if head.train != "lora":
         return

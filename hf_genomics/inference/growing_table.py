@@ -155,6 +155,9 @@ class GrowingTable:
             for partial in files:
                 with open(partial, "rb+") as complete:  # Windows flushes only what is open for writing
                     os.fsync(complete.fileno())
+            if len(files) > 1:  # a stop while they are moved must not leave old ones beside new ones
+                for target in files.values():
+                    destination(target).unlink(missing_ok=True)
             self._record()
             for partial, target in files.items():
                 put_in_place(partial, destination(target))

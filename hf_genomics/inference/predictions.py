@@ -121,16 +121,17 @@ class Predictions(NamedTuple):
     def groups(self) -> np.ndarray | None:
         """Return the group of each row of `labelled`; None if the examples have no groups.
 
-        Of a model that classifies nucleotides, the rows are nucleotides. Those of one sequence form a group, whose name
-        is the index of the sequence.
+        Of a model that classifies nucleotides, the rows are nucleotides. Without groups, those of one sequence form a
+        group, whose name is the index of the sequence.
         """
+        groups = None if self.examples.groups is None else np.asarray(self.examples.groups)
         if self.nt_scores:
             labels = np.concatenate(self.examples.nt_labels or [])
-            index = np.repeat(np.arange(len(self.nt_scores)), [len(scores) for scores in self.nt_scores])
+            of_sequences = np.arange(len(self.nt_scores)) if groups is None else groups
+            of_nucleotides = np.repeat(of_sequences, [len(scores) for scores in self.nt_scores])
             scored = ~np.isnan(np.concatenate(self.nt_scores)).any(1)
-            return index[(labels >= 0) & scored]
-        groups = self.examples.groups
-        return None if groups is None else np.asarray(groups)[self.is_scored]
+            return of_nucleotides[(labels >= 0) & scored]
+        return None if groups is None else groups[self.is_scored]
 
     @property
     def is_scored(self) -> np.ndarray:

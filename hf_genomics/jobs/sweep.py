@@ -28,7 +28,7 @@ import yaml
 from ..errors import InputError
 from ..io.files import sha256_of
 from ..io.writing import write_json, write_text, write_tsv
-from ..runs.checkpoints import read_state
+from ..runs.checkpoints import SETTINGS, read_state, writing_files
 from ..runs.output_folder import locked
 from ..runs.running import METRICS
 from ..saved_files import read_json
@@ -432,9 +432,14 @@ def copy_run(run: Path, folder: Path) -> None:
         run: folder of the run.
         folder: the other folder; it exists.
     """
-    for path in sorted(run.iterdir()):
-        if path.is_file() and path.name != METRICS and not path.name.startswith("."):
-            shutil.copyfile(path, folder / path.name)
+    files = [path for path in sorted(run.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    # The settings come first. If the copy is interrupted, they show that the model beside them is a run's own, which
+    # may be replaced (`check_no_other_model`).
+    for names in ({SETTINGS}, {path.name for path in files} - {METRICS, SETTINGS}):
+        with writing_files(folder) as place:
+            for path in files:
+                if path.name in names:
+                    shutil.copyfile(path, place / path.name)
 
 
 def changed_fields(section: Any, plain: Any = None) -> dict[str, Any]:

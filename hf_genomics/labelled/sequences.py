@@ -114,11 +114,6 @@ class LabelledSequences:
         """The kind of labels, in transformers' words."""
         return self.problem_type or ("single_label_classification" if self.label_names else "regression")
 
-    @property
-    def labels_by_column(self) -> bool:
-        """Whether there are several labels or targets for each sequence."""
-        return self.problem == "multi_label_classification" or (self.problem == "regression" and bool(self.label_names))
-
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.ids)

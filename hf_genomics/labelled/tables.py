@@ -282,6 +282,11 @@ def _choice(rules: _Rules, source: str) -> Callable[[list[str]], list[str]]:
 
     def choose(present: list[str]) -> list[str]:
         label = rules.label and label_or_class(rules.label, present, source)
+        if label in (*(rules.columns.tracks or []), *(rules.columns.nt_tracks or [])):
+            raise InputError(
+                f"{source}: column {label!r} holds the labels and is read as a track, too: the model would read what "
+                "it is to predict; name another column"
+            )
         taken = _taken_columns(present, rules._replace(label=label))
         _check_spelling(source, present, rules._replace(label=label), taken)
         for column in taken:
@@ -382,9 +387,9 @@ def _read_decimal_commas(texts: dict[str, list[str]], source: str, rules: _Rules
         rules: how to read the rows.
         log: whether to log which columns have decimal commas.
     """
-    may_be_values = rules.regression is not False and rules.names is None
-    labels = [rules.label, *(rules.columns.labels or [])]
-    for column in (*(labels if may_be_values else []), *(rules.columns.tracks or [])):
+    may_be_value = rules.regression or (rules.regression is None and rules.names is None)
+    label = [rules.label] if may_be_value else []  # otherwise a word, which may hold a comma
+    for column in (*label, *(rules.columns.labels or []), *(rules.columns.tracks or [])):
         if column in texts and (points := with_decimal_points(texts[column], MISSING)):
             texts[column] = [points.get(text, text) for text in texts[column]]
             if log:
@@ -446,11 +451,11 @@ def _ids(frame: pd.DataFrame, column: str | None, rows: list[str], first: int, *
 
 
 def _groups(texts: list[str], rows: list[str], column: str) -> list[str]:
-    """Return the group of each row; raise InputError for an empty cell."""
+    """Return the group of each row; raise InputError for a missing one: all such rows would form one group."""
     keep_secret(texts)
     for text, row in zip(texts, rows, strict=True):
-        if not text:
-            raise InputError(f"{row}: no group in column {column!r}; fill it in")
+        if text.lower() in MISSING:
+            raise InputError(f"{row}: no group in column {column!r}{f' ({text})' if text else ''}; fill it in")
     return texts
 
 

@@ -357,10 +357,26 @@ class ExactTrainer(FencedTrainer):
             if states["scaler"]:
                 self.accelerator.scaler.load_state_dict(states["scaler"])
         self.state.compute_steps(self.args, self.state.max_steps)  # by this run's arguments, not the checkpoint's
+        if self.args.load_best_model_at_end and self.state.best_global_step:
+            self._restore_best(self._resumed_from.parent / f"checkpoint-{self.state.best_global_step}")
         own = self._own_state(self._resumed_from)
         with checkpoints.reporting_damage(self._resumed_from / "processes.json"):
             self._watch.running.restore(own["running_loss"])
             self._watch.is_spike = SpikeDetector(own["recent_losses"])
+
+    def _restore_best(self, best: Path) -> None:
+        """Take the best checkpoint from beside the one that is resumed: the folder may have been moved since.
+
+        If it is missing or damaged, the best is chosen among the checkpoints to come, and a warning says so.
+        """
+        problem = checkpoints.problem_of(best)
+        if problem is None:
+            self.state.best_model_checkpoint = str(best)
+            return
+        self.state.best_model_checkpoint = self.state.best_metric = None
+        self.state.best_global_step = 0
+        if self.is_world_process_zero():
+            logger.warning("%s, the best so far, is lost (%s); the best of the following ones is kept", best, problem)
 
 
 class _Restore(TrainerCallback):

@@ -25,6 +25,7 @@ from .scarcity_scores import (
     model_name,
     readable,
     readable_published,
+    with_interval,
 )
 
 _COLORS = {"pretrained": PALETTE[0], "twin": PALETTE[1], "frozen": PALETTE[2], "kmers": PALETTE[6]}
@@ -153,8 +154,7 @@ def _messages(rows: pd.DataFrame) -> list[str]:
         chosen = rows[(rows["length"] == length) & (rows["arm"] == "pretrained")]
         for _, row in chosen[chosen["genomes"] == chosen["genomes"].max()].iterrows():
             gains = [
-                f"{100 * row[name]:+.1f} points [{100 * row[f'{name}_low']:+.1f}, {100 * row[f'{name}_high']:+.1f}] "
-                f"against {what}"
+                f"{with_interval(row, name, 100, 1, sign='+')} points against {what}"
                 for name, what in zip(DIFFERENCES, ("its twin without pretraining", "k-mer regression"), strict=True)
                 if not np.isnan(row[name])
             ]

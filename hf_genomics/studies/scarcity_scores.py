@@ -271,11 +271,11 @@ def readable(row: pd.Series) -> list[str]:
         row: row of the table.
     """
     name = model_name(row)
-    recall = _with_interval(row, "macro_recall", 100, 1)
+    recall = with_interval(row, "macro_recall", 100, 1)
     if row["seeds"] > 1:
         recall += f" ± {100 * row['macro_recall_sd']:.1f}"
-    scores = [recall, *(_with_interval(row, score, 1, 3) for score in ("f1", "auroc"))]
-    differences = [_with_interval(row, score, 100, 1, sign="+") for score in DIFFERENCES]
+    scores = [recall, *(with_interval(row, score, 1, 3) for score in ("f1", "auroc"))]
+    differences = [with_interval(row, score, 100, 1, sign="+") for score in DIFFERENCES]
     return [f"{row['genomes']} ({100 * row['share']:.2g} %)", name, *scores, *differences, str(row["seeds"])]
 
 
@@ -304,10 +304,11 @@ def model_name(row: pd.Series) -> str:
     return f"{' or '.join(ks)}-mer regression" if ks else "k-mer regression"
 
 
-def _with_interval(row: pd.Series, name: str, factor: float, digits: int, sign: str = "") -> str:
-    """Return a score with its interval, or an empty text if there is none."""
+def with_interval(row: pd.Series, name: str, factor: float, digits: int, sign: str = "") -> str:
+    """Return a score with its interval; without one if it cannot be known, and an empty text if there is no score."""
     value, low, high = (factor * float(row[column]) for column in (name, f"{name}_low", f"{name}_high"))
-    return "" if np.isnan(value) else f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    interval = "" if np.isnan(low) else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return "" if np.isnan(value) else f"{value:{sign}.{digits}f}{interval}"
 
 
 def _line(cells: Iterable[str]) -> str:

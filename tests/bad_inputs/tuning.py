@@ -88,6 +88,10 @@ CASES = {
 
 _BEST = f"{_FINETUNE} --data.train TABLE --data.valid TABLE --trainer.load_best_model_at_end true"
 CASES["the_best_model_without_evaluations"] = Case(_BEST, ("trainer.eval_strategy", "trainer.save_strategy", "epoch"))
+CASES["the_best_of_models_that_are_not_saved"] = Case(
+    f"{_BEST} --trainer.eval_strategy steps --trainer.eval_steps 1 --trainer.save_steps 2",
+    ("trainer.load_best_model_at_end", "trainer.save_steps (2)", "trainer.eval_steps (1)"),
+)
 _TUNE = f"{_FINETUNE} --data.train TABLE"
 CASES |= {
     "a_repository_of_the_trainer": Case(

@@ -112,3 +112,10 @@ def test_outputs_that_cannot_hold_vectors_are_refused(inputs, encoder_folder, tm
     with pytest.raises(hg.InputError, match=r"y\.npy exists"):
         hg.embed(folder, inputs["fasta"], str(tmp_path / "y.npy"), resume="auto")
     assert (tmp_path / "y.npy").read_text() == "mine"
+
+
+def test_the_picture_of_an_earlier_output_is_not_taken_for_that_of_two_sequences(inputs, encoder_folder, tmp_path):
+    for texts, names in ((TEXTS, ["x.parquet", "x.png"]), (TEXTS[:1] * 2, ["x.parquet"])):
+        (tmp_path / "in.fa").write_text("".join(f">s{number}\n{text}\n" for number, text in enumerate(texts)))
+        done = hg.embed(encoder_folder("tuned"), str(tmp_path / "in.fa"), str(tmp_path / "x.parquet"), overwrite=True)
+        assert [path.name for path in done.files] == names

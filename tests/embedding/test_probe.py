@@ -105,3 +105,12 @@ def test_neighbours_are_those_of_the_slow_way(seed, count):
     )
     found = neighbour_scores(training, features, others, count)
     np.testing.assert_allclose(found, slowly(labels, features, others, min(count, 9)), atol=1e-9)
+
+
+def test_pictures_of_an_evaluation_in_the_same_folder_are_not_the_probes(home, encoder_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "confusion.png").write_bytes(b"of another model")
+    data = hg.LabelledData(str(home / "train.csv"), None, str(home / "test.csv"), hg.Columns(label="much_a"))
+    hg.probe(encoder_folder("pretrained"), data, str(out), overwrite=True, options=hg.ProbeOptions(baseline_k=2))
+    assert not (out / "confusion.png").exists()

@@ -100,6 +100,11 @@ def test_every_nucleotide_gets_probabilities_in_pieces_of_any_length(monkeypatch
     scores = conv_scores(rows, rows)
     assert [of_row.shape for of_row in scores] == [(40, 2)] * 3 + [(7, 2)] * 2
     np.testing.assert_allclose(np.concatenate(scores).sum(1), 1, rtol=1e-5)
+    nothing = np.zeros(0, np.uint8)
+    empty = replace(
+        rows.take([0]), sequences=[nothing], nt_labels=[nothing.astype(np.int64)], nt_tracks=[np.zeros((0, 1))]
+    )
+    assert [of_row.shape for of_row in conv_scores(rows, empty)] == [(0, 2)]
 
 
 @pytest.mark.usefixtures("brief")

@@ -8,12 +8,12 @@ import torch
 from gc_tables import arguments, encoder, pretrained, tables, write_table
 from transformers import AutoModelForSequenceClassification
 
-from hf_genomics import KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
+from hf_genomics import HierarchicalKmerBertConfig, KmerBertConfig, KmerBertForMaskedLM, KmerTokenizer
 from hf_genomics.errors import InputError
 from hf_genomics.evaluation.evaluate import evaluate
 from hf_genomics.finetuning.finetune import finetune
 from hf_genomics.finetuning.head import Head
-from hf_genomics.finetuning.plan import plan_finetuning
+from hf_genomics.finetuning.plan import _num_parts, plan_finetuning
 from hf_genomics.finetuning.run import run_finetuning
 from hf_genomics.labelled.data import LabelledData
 
@@ -60,3 +60,17 @@ def test_positions_without_a_table_reach_as_far_as_they_are_asked_to(home, tmp_p
     data, options = tables(home, "train"), arguments(tmp_path / "out", max_steps=1)
     finetune(str(tmp_path / "rotary"), data, options, Head(stretch_positions=64))
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config.max_position_embeddings == 64
+
+
+@pytest.mark.parametrize(
+    ("head", "pretrained", "expected"),
+    [
+        (Head(), KmerBertConfig(k=3), 1),
+        (Head(), HierarchicalKmerBertConfig(k=3, num_parts=4), 4),
+        (Head(num_parts=2), HierarchicalKmerBertConfig(k=3, num_parts=4), 2),
+        (Head(), HierarchicalKmerBertConfig(k=3, num_parts=4, part_length=10, aggregation="mean"), 1),
+        (Head(part_length=10), KmerBertConfig(k=3), 1),
+    ],
+)
+def test_every_part_of_the_shortest_sequence_has_a_kmer(head, pretrained, expected):
+    assert _num_parts(head, pretrained) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -176,13 +177,13 @@ def test_runs_that_cannot_be_compared_are_refused(home, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def train_with(home, out, seeds, resume=False, overwrite=False, names=("train", "test"), seed=42, **options):
+def train_with(home, out, seeds, resume=False, overwrite=False, names=("train", "test"), seed=42, base=None, **options):
     """Fine-tune for a few steps, once for each seed; without seeds, once with ``seed``."""
     data = hg.LabelledData(**{split: str(home / f"{split}.csv") for split in names})
     settings = {"max_steps": 6, "per_device_train_batch_size": 16, "learning_rate": 1e-2, "disable_tqdm": True}
     trainer = TrainingArguments(str(out), use_cpu=True, save_strategy="no", seed=seed, **(settings | options))
-    more = hg.FinetuneOptions(seeds=seeds, sweep_jobs=1)
-    return hg.finetune(str(home / "mlm"), data, trainer, baseline_k=2, resume=resume, overwrite=overwrite, options=more)
+    more, base = hg.FinetuneOptions(seeds=seeds, sweep_jobs=1), base or home / "mlm"
+    return hg.finetune(str(base), data, trainer, baseline_k=2, resume=resume, overwrite=overwrite, options=more)
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +255,44 @@ def test_seeds_that_tell_nothing_are_refused(seeds, names, part, home, tmp_path)
 def test_seeds_and_a_sweep_are_not_mixed():
     with pytest.raises(InputError, match="sweep first"):
         hg.FinetuneOptions(seeds=[1, 2], sweep={"trainer.learning_rate": [1e-4, 1e-3]})
+
+
+@pytest.mark.parametrize("left", ["checkpoint-2/model.safetensors", "metrics.json"])
+@pytest.mark.parametrize("what", ["sweep", "seeds"])
+def test_the_model_of_a_single_run_is_not_deleted(left, what, home, tmp_path):
+    path = tmp_path / "out" / left
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    for resume in (False, "auto"):
+        with pytest.raises(InputError, match=f"{what} would delete"):
+            if what == "sweep":
+                sweep_over(home, tmp_path / "out", resume=resume)
+            else:
+                train_with(home, tmp_path / "out", [1, 2], resume=resume)
+    assert path.read_text() == "{}"
+
+
+@pytest.mark.parametrize("what", ["sweep", "seeds"])
+def test_runs_are_not_deleted_while_one_of_them_is_the_model_to_start_from(what, home, tmp_path):
+    start = tmp_path / "out" / what / "x" / "run"
+    shutil.copytree(home / "mlm", start)
+    with pytest.raises(InputError, match=r"pretrained: .* lies in"):
+        if what == "sweep":
+            sweep_over(home, tmp_path / "out", sweep={"pretrained": [str(start)]}, overwrite=True)
+        else:
+            train_with(home, tmp_path / "out", [1, 2], overwrite=True, base=start)
+    assert (start / "model.safetensors").exists()
+
+
+def test_a_finished_sweep_is_scored_again_if_the_test_table_has_changed(swept, home, tmp_path, monkeypatch):
+    metrics, out = swept
+    shutil.copytree(out, tmp_path / "out")
+    monkeypatch.setattr(shared_work.subprocess, "Popen", None)  # no run is trained again
+    shutil.copy(home / "test.csv", tmp_path / "test.csv")
+    try:
+        pd.read_csv(home / "test.csv").head(20).to_csv(home / "test.csv", index=False)
+        fewer = sweep_over(home, tmp_path / "out", resume="auto")
+    finally:
+        shutil.copy(tmp_path / "test.csv", home / "test.csv")
+    assert (metrics["test_sequences"], fewer["test_sequences"]) == (30, 20)
+    assert fewer["sweep"]["best"] == metrics["sweep"]["best"] and fewer["test"] != metrics["test"]

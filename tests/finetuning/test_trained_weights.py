@@ -298,3 +298,17 @@ def test_options_about_decisions_that_do_not_fit_the_labels_are_refused(home, tm
     splits = LabelledData(train=str(home / "train.csv"), valid=str(home / "valid.csv"), columns=Columns(**columns))
     with pytest.raises(InputError, match=message):
         finetune(str(home / "pretrained"), splits, arguments(tmp_path / "out"), Head(**options))
+
+
+def test_a_run_whose_folder_has_been_moved_keeps_its_best_model(home, tmp_path):
+    there, here, options = tmp_path / "there", tmp_path / "here", {"max_steps": 5, "learning_rate": 0.3} | BEST
+    tune(home, there, Head(), **options)
+    best = json.loads((there / "trainer_state.json").read_text())["best_global_step"]
+    assert best < 4, "the test needs a best model that is not the last one"
+    there.rename(here)
+    weights = (here / "model.safetensors").read_bytes()
+    for name in ("metrics.json", "model.safetensors"):
+        (here / name).unlink()
+    shutil.rmtree(here / "checkpoint-5")
+    tune(home, here, Head(), resume=True, **options)
+    assert (here / "model.safetensors").read_bytes() == weights

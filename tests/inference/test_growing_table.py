@@ -232,3 +232,27 @@ def test_files_that_are_made_of_the_rows_are_flushed_before_they_appear(tmp_path
         table.write(ROWS[0])
         table.finish(convert)
     assert (tmp_path / "t.bed").stat().st_ino in flushed
+
+
+def test_a_stop_between_two_files_leaves_no_old_one_beside_a_new_one(tmp_path: Path, monkeypatch) -> None:
+    names = ["a.bed", "b.bed"]
+    for name in names:
+        (tmp_path / name).write_text("old\n")
+
+    def convert(rows: Path) -> dict[Path, Path]:
+        for name in names:
+            rows.with_name(name).write_text("new\n")
+        return {rows.with_name(name): tmp_path / name for name in names}
+
+    def put_once(source: Path, target: Path) -> None:
+        monkeypatch.setattr(module, "put_in_place", raise_stop)
+        source.replace(target)
+
+    def raise_stop(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "put_in_place", put_once)
+    with pytest.raises(KeyboardInterrupt), GrowingTable(tmp_path / "a.bed", HEADER, SETTINGS, resume="auto") as table:
+        table.write(ROWS[0])
+        table.finish(convert)
+    assert (tmp_path / "a.bed").read_text() == "new\n" and not (tmp_path / "b.bed").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,12 @@ def test_a_table_is_read_back_with_its_texts(task, cells, types, tmp_path: Path)
     frame = table.to_pandas()
     assert isinstance(frame, pd.DataFrame) and frame["id"][0] == "01" and frame["length"][0] == 3
     assert (type(frame["id"][0]), type(frame["prediction"][0])) == types
+
+
+def test_nucleotides_of_one_group_are_drawn_together():
+    labels = [np.array([0, 1, -100, 1, 0]), np.array([1, 1, 0])]
+    examples = LabelledSequences("t", ["x", "y"], LETTERS, None, ["0", "1"], nt_labels=labels)
+    scores = [np.tile([0.5, 0.5], (len(one), 1)) for one in labels]
+    assert Predictions(examples, np.zeros(0), scores, ["0", "1"]).groups().tolist() == [0] * 4 + [1] * 3
+    grouped = replace(examples, groups=["genome", "genome"])
+    assert Predictions(grouped, np.zeros(0), scores, ["0", "1"]).groups().tolist() == ["genome"] * 7

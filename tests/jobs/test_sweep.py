@@ -117,3 +117,17 @@ def test_a_locked_cell_is_not_deleted_and_a_lock_is_waited_for(tmp_path, monkeyp
 
 def _held(folder):
     raise InputError(f"{folder}: another process is writing to it")
+
+
+def test_a_copy_of_a_run_begins_with_the_settings_that_mark_it_as_a_runs_own(tmp_path, monkeypatch):
+    run, out = tmp_path / "run", tmp_path / "out"
+    run.mkdir()
+    for name in ("config.json", "metrics.json", "model.safetensors", "settings.json"):
+        (run / name).write_text(name)
+    copied = []
+    monkeypatch.setattr(
+        module.shutil, "copyfile", lambda source, target: (copied.append(source.name), target.write_text(source.name))
+    )
+    module.copy_run(run, out)
+    assert copied == ["settings.json", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(copied)

@@ -37,7 +37,7 @@ def test_several_labels_keep_what_was_not_measured_apart(tmp_path: Path) -> None
 def test_several_columns_of_other_numbers_are_values(tmp_path: Path) -> None:
     path = table(tmp_path, a=["1", "0.5"], b=["NA", "-3e2"])
     found = read_labelled(path, Columns(labels=["a", "b"]))
-    assert found.problem == "regression" and found.labels_by_column
+    assert found.problem == "regression" and found.task.labels_by_column
     assert np.array_equal(found.known_labels, [[1, NAN], [0.5, -300]], equal_nan=True)
     whole = read_labelled(table(tmp_path, a=["1", "0"]), Columns(labels=["a"]), regression=True)
     assert whole.problem == "regression"

@@ -15,10 +15,10 @@ CLASSES = LabelledSequences("train.csv", ["1", "2"], LETTERS, np.array([0, 1]), 
 
 
 def test_the_kind_of_labels_follows_from_their_names():
-    assert (CLASSES.problem, CLASSES.labels_by_column, len(CLASSES)) == ("single_label_classification", False, 2)
+    assert (CLASSES.problem, CLASSES.task.labels_by_column, len(CLASSES)) == ("single_label_classification", False, 2)
     assert replace(CLASSES, label_names=None).problem == "regression"
     targets = replace(CLASSES, problem_type="regression")
-    assert targets.labels_by_column and targets.problem == "regression"
+    assert targets.task.labels_by_column and targets.problem == "regression"
 
 
 def test_labels_that_must_be_known_are_asked_for():

@@ -326,3 +326,23 @@ def test_rows_without_labels_come_some_at_a_time_with_the_ids_of_the_whole_table
     last = list(iterate_unlabelled(tmp_path / "y", Columns(id="id"), rna=True))[-1]
     assert last.ids[-2:] == ["r3", ""], "the caller judges ids"
     assert last.sequences[-1].tobytes() == b"AC-T", "and letters"
+
+
+@pytest.mark.parametrize("columns", [Columns(tracks=["class"]), Columns(nt_tracks=["class"])])
+def test_labels_that_are_taken_from_another_column_are_no_track(tmp_path: Path, columns: Columns) -> None:
+    assert "'class' holds the labels" in error(tmp_path / "x", "sequence,class\nACGT,0\nGGCC,1\n", columns=columns)
+
+
+@pytest.mark.parametrize("group", ["", "NA", "nan"])
+def test_a_missing_group_is_named_with_its_row(tmp_path: Path, group: str) -> None:
+    text = f"sequence,label,chromosome\nACGT,0,1\nGGCC,1,{group}\n"
+    assert f"data row 2: no group in column 'chromosome'{group and f' ({group})'}" in error(
+        tmp_path / "x", text, columns=Columns(group="chromosome")
+    )
+
+
+def test_decimal_commas_of_several_values_are_read_alike_with_and_without_the_task(tmp_path: Path) -> None:
+    text, columns = "sequence;a;b\nACGT;0,5;1,5\nGGCC;1,25;2,5\n", Columns(labels=["a", "b"])
+    training = table(tmp_path / "x", text, columns=columns)
+    test = table(tmp_path / "x", text, columns=columns, task=training.task)
+    assert training.labels.tolist() == test.labels.tolist() == [[0.5, 1.5], [1.25, 2.5]]

@@ -16,6 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.errors import InputError
+from hf_genomics.runs import checkpoints
 from hf_genomics.runs.exact_trainer import ExactTrainer
 
 KILLS = int(os.environ.get("KILLS", "5"))  # `make kill9`: 200
@@ -198,6 +199,23 @@ def test_a_best_model_needs_a_score_with_a_value_and_logs_hold_no_nan(tmp_path, 
             trainer.evaluate()
     (entry,) = trainer.state.log_history
     assert "NaN" not in json.dumps(entry, allow_nan=False) and entry["eval_mcc"] is None
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_best_checkpoint_is_found_in_a_folder_that_has_been_moved(tmp_path, caplog, damaged):
+    best = tmp_path / "here" / "checkpoint-2"
+    with checkpoints.writing(best) as place:
+        (place / "trainer_state.json").write_text("{}")
+        (place / "model.safetensors").write_text("weights")
+    if damaged:
+        (best / "model.safetensors").write_text("")
+    trainer = small_trainer(tmp_path / "here")
+    trainer.state.best_model_checkpoint = str(tmp_path / "there" / "checkpoint-2")
+    trainer.state.best_global_step, trainer.state.best_metric = 2, 0.5
+    trainer._restore_best(best)
+    found = trainer.state.best_model_checkpoint, trainer.state.best_metric, trainer.state.best_global_step
+    assert found == ((None, None, 0) if damaged else (str(best), 0.5, 2))
+    assert ("checkpoint-2" in caplog.text) is damaged
 
 
 def small_trainer(folder):

@@ -20,6 +20,7 @@ from hf_genomics.studies.scarcity_scores import (
     sample_scores,
     score_rows,
     study_table,
+    with_interval,
 )
 
 
@@ -145,6 +146,11 @@ def test_markdown_names_models_and_shows_intervals(table):
     assert line.startswith("| 4 (33 %) | w, pretrained | 83.3 [") and "± 23.6" in line and line.endswith("| 2 |")
     assert "4-mer regression" in text and "4,000 (10 %)" in text and "## 150 nt" in text
     assert {row.count("|") for row in text.splitlines() if row.startswith("| 4 (")} == {9}
+
+
+def test_a_score_without_an_interval_stands_alone():
+    row = pd.Series({"x": 0.85, "x_low": np.nan, "x_high": np.nan, "y": np.nan, "y_low": np.nan, "y_high": np.nan})
+    assert (with_interval(row, "x", 100, 1), with_interval(row, "y", 100, 1)) == ("85.0", "")
 
 
 def test_k_mers_of_several_sizes_are_named_together():

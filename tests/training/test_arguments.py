@@ -168,6 +168,10 @@ TRAINER = [
         f"{BEST} --trainer.save_steps 3 --trainer.eval_steps 2",
         ["trainer.load_best_model_at_end", "saving steps", "3", "2"],
     ),
+    (
+        f"{BEST} --trainer.save_steps 4 --trainer.eval_steps 2",
+        ["trainer.load_best_model_at_end", "trainer.save_steps (4)", "trainer.eval_steps (2)"],
+    ),
     (f"{BEST} --trainer.save_strategy epoch", ["trainer.load_best_model_at_end", "trainer.save_strategy"]),
     ("--trainer.load_best_model_at_end true", ["trainer.load_best_model_at_end", "trainer.eval_strategy"]),
     ("--trainer.metric_for_best_model loss", ["trainer.metric_for_best_model", "set trainer.eval_strategy"]),
