@@ -17,7 +17,7 @@ from ..inference.problems import examined, joined, place_of, problem_of_sequence
 from ..inference.scores import average_windows, merge_windows, score_windows
 from ..inference.windows import Window, windows_of_examples
 from ..interpretation.explain import check_finite_scores
-from ..interpretation.figures import Track, logo_figure, region_figure
+from ..interpretation.figures import Track, logo_figure, region_figure, show_dollars
 from ..interpretation.report import highest_stretch
 from ..interpretation.scoring import Explanation, Settings, explain_windows
 from ..interpretation.targets import class_names, class_number
@@ -272,6 +272,7 @@ def _draw_explanation(name: str, one: Explanation) -> list[tuple[str, bytes]]:
 
 def _png(figure: Figure) -> bytes:
     """Return a figure as PNG."""
+    show_dollars(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=_DPI, format="png")
     return buffer.getvalue()

@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, TrainingArguments
 
+from ..errors import InputError
 from ..evaluation.baseline import baseline_predictions, baseline_scores, with_thresholds
 from ..evaluation.decisions import Reliability, calibrate, choose_threshold, reliability, with_temperature
 from ..evaluation.evaluate import compare_with_baselines, curves_of, plot_predictions, reliability_of
@@ -30,7 +31,7 @@ from ..training.arguments import warn_of_low_rate
 from ..training.record import published_name, run_record, split_record, write_run_record
 from .plan import FinetuningPlan
 from .run_report import as_report, scored_model, task_record
-from .settings import resume_settings
+from .settings import digest, resume_settings
 from .trained_weights import FinetuningTrainer, NoisyFinetuningTrainer
 
 logger = logging.getLogger(__name__)
@@ -55,11 +56,11 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
     warn_of_low_rate(plan.trainer, plan.network.num_parameters())
     with starting(run, resume=plan.resume, overwrite=plan.overwrite) as start:
         if start.finished:
-            return as_report(plan.folder, finished_metrics(plan.folder))
+            return as_report(plan.folder, _checked_scores(plan, finished_metrics(plan.folder)))
         metrics: dict[str, Any] = train(run, start, overwrite=plan.overwrite)
         start_model = None if plan.head.from_scratch else published_name(plan.pretrained)
         metrics |= {"pretrained": start_model, "train_sequences": len(training), "task": task_record(plan)}
-        metrics |= plan.data_facts
+        metrics |= plan.data_facts | {"scored_with": scored_with(plan)}
         if isinstance(run, NoisyFinetuningTrainer):
             metrics["privacy"] = run.spent
         if run.is_world_process_zero():
@@ -75,6 +76,27 @@ def run_finetuning(plan: FinetuningPlan) -> dict[str, Any]:
             metrics = as_report(plan.folder, metrics)
             write_score_report(scored_model(plan.folder, metrics))
             finish(plan.folder, metrics, partial(write_run_record, plan.folder, record))
+    return metrics
+
+
+def scored_with(plan: FinetuningPlan) -> dict[str, Any]:
+    """Return what the test scores of a run depend on, beside its model."""
+    test, options = plan.splits.test if plan.options.score_test else None, plan.options
+    found: dict[str, Any] = {"data.test": None if test is None else digest(test), "positive": plan.positive}
+    found |= {"baselines": [*options.baselines], "baseline_k": plan.baseline_k}
+    return found | {"both_strands": options.both_strands, "frames": options.frames}
+
+
+def _checked_scores(plan: FinetuningPlan, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a finished run; raise InputError if its test scores are not those that are asked for."""
+    now = scored_with(plan)
+    before = metrics.get("scored_with", now)  # older runs have no record
+    if changed := [key for key, value in now.items() if before.get(key) != value]:
+        raise InputError(
+            f"{plan.folder}: finished, and scored with other settings ({', '.join(changed)}); score its model by "
+            f"hf-genomics evaluate --model {plan.folder}, choose another trainer.output_dir, or begin again with "
+            "--resume false --overwrite true"
+        )
     return metrics
 
 

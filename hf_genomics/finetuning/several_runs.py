@@ -33,7 +33,7 @@ from ..training.arguments import check_arguments
 from ..training.record import published_command, write_run_record
 from .head import Head
 from .plan import FinetuneOptions, FinetuningPlan, plan_finetuning
-from .run import score_test
+from .run import score_test, scored_with
 from .run_report import as_report, scored_model, task_record
 
 logger = logging.getLogger(__name__)
@@ -280,7 +280,7 @@ def _score_best(
     clear_outputs(folder)
     sweeps.copy_run(best.run, folder)
     sweep = sweeps.write_sweep(folder, scores, best, metric) | {"scored_with": _scored_with(request)}
-    metrics = finished_metrics(best.run) | {"sweep": sweep}
+    metrics = finished_metrics(best.run) | {"sweep": sweep, "scored_with": scored_with(plan)}
     if plan.splits.test is not None and plan.options.score_test:
         network, _ = load_classifier(str(folder))
         metrics |= score_test(network, plan.splits.test, plan, metrics.get("calibration", {}))

@@ -184,6 +184,8 @@ def _regions_of(record: Any) -> Iterator[Feature]:
         place = feature.location
         if place is None or feature.type == "source":
             continue
+        if any(part.ref is not None for part in place.parts):
+            continue  # the coordinates are those of another record
         start, end = int(place.start), int(place.end)
         if start >= end or _crosses_origin(place, len(record), record.annotations.get("topology", "")):
             continue

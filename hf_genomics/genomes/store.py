@@ -322,7 +322,7 @@ def prepare(
         InputError: if an input is invalid, or ``output_dir`` holds something else.
     """
     target = Path(output_dir)
-    options = records.options() | ({} if split is None else {"split": split, "seed": seed})
+    options = records.options() | ({} if split is None else {"split": [*split], "seed": seed})
     check_files(fasta, records.genome_by)
     if storage not in get_args(Storage):
         raise InputError(f"storage must be '8bit' or '2bit', not {storage!r}")

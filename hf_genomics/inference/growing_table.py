@@ -155,7 +155,7 @@ class GrowingTable:
             for partial in files:
                 with open(partial, "rb+") as complete:  # Windows flushes only what is open for writing
                     os.fsync(complete.fileno())
-            if len(files) > 1:  # a stop while they are moved must not leave old ones beside new ones
+            if self._resume == "auto":  # a stop must not leave old files beside new ones, or beside the new record
                 for target in files.values():
                     destination(target).unlink(missing_ok=True)
             self._record()

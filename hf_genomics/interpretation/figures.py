@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..evaluation.pictures import PALETTE
@@ -341,6 +342,16 @@ class _LocatorFromOne(MaxNLocator):
         return np.asarray(super().tick_values(vmin + 1, vmax + 1)) - 1
 
 
+def show_dollars(figure: Figure) -> None:
+    """Let every text of a figure show "$" as it stands in the name of a class or contig, instead of a formula.
+
+    Args:
+        figure: the figure, complete.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and as SVG.
 
@@ -348,6 +359,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure: the figure.
         path: the files, without a suffix.
     """
+    show_dollars(figure)
     figure.savefig(path.with_name(f"{path.name}.png"), dpi=200)
     figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None})
 

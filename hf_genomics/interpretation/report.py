@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, is_private, shown_name
-from ..io.genome_tracks import Region, read_bedgraph, read_genes
+from ..io.genome_tracks import Region, panel_names, read_bedgraph, read_genes
 from ..reports.html import write_report
 from .figures import (
     Track,
@@ -72,10 +72,9 @@ class Pictures:
             InputError: if a file is wrong.
         """
         found: dict[str, list[tuple[Region, float]]] = {}
-        for path in tracks or []:
-            name = Path(path).name.partition(".")[0]
+        for name, path in zip(panel_names(tracks or []), tracks or [], strict=True):
             if name in found:
-                raise InputError(f"tracks: {path} has the name of another track, {name!r}; rename one of the files")
+                raise InputError(f"tracks: {path} is given twice; name it once")
             found[name] = read_bedgraph(path)
         return cls(count, None if genes is None else read_genes(genes), found)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -504,3 +505,20 @@ def _number(text: str, what: str, where: str) -> int:
     if not text.strip().isdecimal() or len(text) > MOST_DIGITS:
         raise InputError(f"{where}: {what} {shorten(text, 30)} is not a whole number of nt; fix the column")
     return int(text)
+
+
+def panel_names(paths: Sequence[str]) -> list[str]:
+    """Return the name of each file's panel: NAME of x.NAME.bw, as `predict` writes it, or x of x.bw.
+
+    Where two names would be equal, the whole name of the file is used, or its path.
+
+    >>> panel_names(["x.phage.bw", "x.bw"]), panel_names(["SRR1.sorted.bw", "SRR2.sorted.bw"])
+    (['phage', 'x'], ['SRR1.sorted', 'SRR2.sorted'])
+    """
+    files = [re.sub(r"\.gz$", "", Path(path).name) for path in paths]
+    whole = [file.rpartition(".")[0] or file for file in files]
+    names = [name.rpartition(".")[2] or name for name in whole]
+    for longer in (whole, paths):
+        number = Counter(names)
+        names = [other if number[name] > 1 else name for name, other in zip(names, longer, strict=True)]
+    return names

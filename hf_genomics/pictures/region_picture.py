@@ -6,17 +6,16 @@ import io
 import logging
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..interpretation.figures import Track, Variant, name_figure, region_figure
+from ..interpretation.figures import Track, Variant, name_figure, region_figure, show_dollars
 from ..io.files import shorten
-from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, parse_region, read_genes, read_values
+from ..io.genome_tracks import MOST_DIGITS, Region, check_contig, panel_names, parse_region, read_genes, read_values
 from ..io.streams import is_stream
 from ..io.text_tables import read_text_columns
 from ..io.writing import check_output_file, write_bytes
@@ -91,6 +90,7 @@ def region_picture(
     name = "LLR (nats)" if column == _COLUMN else column
     figure = region_figure(contig, start, end, panels, bars, shown, found, name)
     name_figure(figure, contig, start, end)
+    show_dollars(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, metadata=_METADATA[path.suffix.lower()])
     write_bytes(path, buffer.getvalue())
@@ -189,20 +189,3 @@ def _number(text: str, where: str) -> float:
     if math.isinf(score):
         raise InputError(f"{where}: {shorten(text)} is not a finite number; fix it")
     return score
-
-
-def panel_names(paths: Sequence[str]) -> list[str]:
-    """Return the name of each file's panel: NAME of x.NAME.bw, as `predict` writes it, or x of x.bw.
-
-    Where two names would be equal, the whole name of the file is used, or its path.
-
-    >>> panel_names(["x.phage.bw", "x.bw"]), panel_names(["SRR1.sorted.bw", "SRR2.sorted.bw"])
-    (['phage', 'x'], ['SRR1.sorted', 'SRR2.sorted'])
-    """
-    files = [re.sub(r"\.gz$", "", Path(path).name) for path in paths]
-    whole = [file.rpartition(".")[0] or file for file in files]
-    names = [name.rpartition(".")[2] or name for name in whole]
-    for longer in (whole, paths):
-        number = Counter(names)
-        names = [other if number[name] > 1 else name for name, other in zip(names, longer, strict=True)]
-    return names

@@ -57,6 +57,8 @@ _DECISIVE = (
     "warmup_steps weight_decay optim optim_args adam_beta1 adam_beta2 adam_epsilon max_grad_norm bf16 fp16 "
     "label_smoothing_factor average_tokens_across_devices"
 ).split()
+#: Further ones, which are saved only if they are not the default, so that older checkpoints can be resumed.
+_DECISIVE_IF_SET = "data_seed train_sampling_strategy dataloader_drop_last neftune_noise_alpha".split()
 #: Keys of a model's configuration that do not change what is computed.
 _NOT_DECISIVE = {"transformers_version", "architectures", "dtype", "_name_or_path", "auto_map"} | {
     "positive_class",
@@ -367,16 +369,21 @@ class ExactTrainer(FencedTrainer):
     def _restore_best(self, best: Path) -> None:
         """Take the best checkpoint from beside the one that is resumed: the folder may have been moved since.
 
-        If it is missing or damaged, the best is chosen among the checkpoints to come, and a warning says so.
+        If it is missing or damaged, or was the best by another metric, the best is chosen among the checkpoints to
+        come, and a warning says so.
         """
-        problem = checkpoints.problem_of(best)
+        problem, state = checkpoints.problem_of(best), self.state
+        name = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        scores = [entry.get(name) for entry in state.log_history if entry["step"] == state.best_global_step]
+        if problem is None and state.best_metric not in scores:
+            problem = f"it was chosen by another score than {name.removeprefix('eval_')}"
         if problem is None:
             self.state.best_model_checkpoint = str(best)
             return
         self.state.best_model_checkpoint = self.state.best_metric = None
         self.state.best_global_step = 0
         if self.is_world_process_zero():
-            logger.warning("%s, the best so far, is lost (%s); the best of the following ones is kept", best, problem)
+            logger.warning("%s is no longer the best (%s); the best of the following ones is kept", best, problem)
 
 
 class _Restore(TrainerCallback):
@@ -420,5 +427,8 @@ def decisive_settings(args: TrainingArguments, model: dict[str, Any]) -> dict[st
         model: configuration of the model.
     """
     settings = {f"trainer.{name}": getattr(args, name) for name in _DECISIVE}
+    for name in _DECISIVE_IF_SET:
+        if (value := getattr(args, name)) != args.__dataclass_fields__[name].default:
+            settings[f"trainer.{name}"] = value
     settings |= {f"model.{name}": value for name, value in model.items() if name not in _NOT_DECISIVE}
     return settings | {"number of processes": args.world_size}

@@ -257,9 +257,10 @@ def _check_names(args: TrainingArguments) -> None:
     missing = set(args.report_to) - set(get_available_reporting_integrations()) - {"none", "all"}
     if missing:
         raise InputError(f"trainer.report_to: {sorted(missing)[0]} is not installed; install it or omit it")
-    if args.train_sampling_strategy == "group_by_length":
+    if args.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
         raise InputError(
-            "trainer.train_sampling_strategy: group_by_length needs lengths that windows do not have; use random"
+            f"trainer.train_sampling_strategy: {args.train_sampling_strategy} needs lengths that sequences and windows "
+            "do not have; use random"
         )
     for name in args.include_for_metrics:
         _one_of("trainer.include_for_metrics", name, ("inputs", "loss"))

@@ -125,7 +125,9 @@ class MaskedTrainer(ExactTrainer):
             logger.info("step %d: %s", self.state.global_step, in_words(line))
         with disk_errors(self._file):
             if not self._file_begun:  # a resumed run knows only now at which step it continues
-                begin_file(self._file, self.state.global_step)
+                # A run that is resumed at its end trains no step.
+                resumed_at = self._first_step if self._begun else self.state.global_step
+                begin_file(self._file, resumed_at if self._resumed_from else -1)
                 self._file_begun = True
             add_line(self._file, line)
             if self._begun and time.perf_counter() - max(self._drawn, self._begun) > PICTURE_SECONDS:

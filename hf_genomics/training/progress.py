@@ -71,16 +71,18 @@ def in_words(measured: dict[str, float]) -> str:
 
 
 def begin_file(path: Path, step: int) -> None:
-    """Remove lines of steps that a resumed run will repeat, and the half-written line of a killed process.
+    """Keep the lines up to the step from which a run is resumed, without the half-written line of a killed process.
 
     Args:
         path: metrics.jsonl; it is created if missing.
-        step: the first step that will be written.
+        step: the step of the checkpoint, whose lines are complete; -1 for a new run.
     """
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            if json.loads(line)["step"] < step:
+            found = json.loads(line)
+            # The line with "train_loss", of the end of training, is written again.
+            if found["step"] <= step and not (found["step"] == step and "train_loss" in found):
                 kept.append(line + "\n")
         except ValueError:  # the half-written line
             continue

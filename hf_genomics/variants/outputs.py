@@ -128,6 +128,7 @@ class GrowingScores:
         """Append the text of some records, and note that they are complete."""
         self._file.write(text.encode("utf-8", "surrogateescape"))
         self._file.flush()
+        os.fsync(self._file.fileno())  # before `_note`, which a power cut must not leave ahead of the text
         self.num_records += len(scored)
         self.counts.update(flag for one in scored for flag in one.flags)
         self._note()
@@ -151,11 +152,14 @@ class GrowingScores:
             made = [_to_parquet(self._text, self._folder / "table.parquet")]
         if self._kind == "vcf.gz":
             # Programs look for the index beside the name that they are given, which may be a link.
-            index = self._named.with_name(f"{self._named.name}.tbi")
-            index.unlink(missing_ok=True)  # of an earlier file
-            if made[1:]:
-                write_bytes(index, made[1].read_bytes())
+            for ending in (".tbi", ".csi"):
+                self._named.with_name(f"{self._named.name}{ending}").unlink(missing_ok=True)  # of an earlier file
+            for index in made[1:]:
+                write_bytes(self._named.with_name(f"{self._named.name}{index.suffix}"), index.read_bytes())
+        with open(made[0], "rb+") as complete:
+            os.fsync(complete.fileno())
         if self._resume == "auto":
+            self._target.unlink(missing_ok=True)  # a stop must not leave an old file beside the record of the new one
             write_json(record_of(self._target), self._settings | {"records": self.num_records, "counts": self.counts})
         else:
             record_of(self._target).unlink(missing_ok=True)
@@ -198,11 +202,21 @@ def _compress(text: Path, packed: Path, is_sorted: bool) -> list[Path]:
     pysam = import_pysam("a .vcf.gz file")
     with quiet_pysam(), open(text, "rb") as source, pysam.BGZFile(str(packed), "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
-    if not is_sorted:
-        return [packed]
+    return [packed, _index(packed)] if is_sorted else [packed]
+
+
+def _index(packed: Path) -> Path:
+    """Index a compressed VCF file: as .tbi, or where positions lie beyond 2^29, which .tbi cannot hold, as .csi."""
+    pysam = import_pysam("a .vcf.gz file")
     with quiet_pysam():
-        pysam.tabix_index(str(packed), preset="vcf", force=True)
-    return [packed, packed.with_name(f"{packed.name}.tbi")]
+        try:
+            pysam.tabix_index(str(packed), preset="vcf", force=True)
+        except OSError as error:
+            if error.errno:  # the disk is full, for instance; an index that cannot be built has no number
+                raise
+            pysam.tabix_index(str(packed), preset="vcf", force=True, csi=True)
+            return packed.with_name(f"{packed.name}.csi")
+    return packed.with_name(f"{packed.name}.tbi")
 
 
 def _to_parquet(text: Path, packed: Path) -> Path:
@@ -311,7 +325,7 @@ def draw_region(path: str, llr: np.ndarray, ref: str, contig: str, start: int, l
     figure = Figure(figsize=(min(40, max(6, 1.5 + 0.12 * len(ref))), 2.4), layout="constrained")
     ax = figure.subplots()
     plot_variants(llr, ref, ax, start=start, label=label)
-    ax.set_xlabel(f"{contig}, position (1-based); dots mark the reference")
+    ax.set_xlabel(f"{contig}, position (1-based); dots mark the reference", parse_math=False)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.rsplit(".", 1)[-1].lower(), dpi=200)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -336,6 +337,12 @@ def test_a_stopped_run_can_be_resumed_and_a_finished_one_is_kept(home, tmp_path)
     assert predictions[0] == predictions[1]
     with pytest.raises(InputError, match="holds a finished run"):
         finetune(pretrained(home), data, arguments(tmp_path / "whole"))
+    kept = finetune(pretrained(home), data, arguments(tmp_path / "stopped", **options), baseline_k=0, resume="auto")
+    assert kept["test_sequences"] == len(predictions[0].splitlines()) - 1
+    for other, named in ((replace(data, test=data.train), "data.test"), (data, "baseline_k")):
+        with pytest.raises(InputError, match=rf"finished, and scored with other settings \({named}\)"):
+            k = 0 if named == "data.test" else 2
+            finetune(pretrained(home), other, arguments(tmp_path / "stopped", **options), baseline_k=k, resume="auto")
 
 
 def test_a_model_with_another_kind_of_tokenizer_is_refused_with_a_remedy(tiny_config, tmp_path, repo_root):

@@ -137,3 +137,9 @@ def test_a_feature_with_an_intron_over_the_origin_is_left_out(tmp_path, topology
     (tmp_path / "x.gb").write_text(f"{name}\n{rest}".replace("complement(5..24)", location))
     found = [feature for feature in genbank_features(str(tmp_path / "x.gb")) if feature.kind == "gene"]
     assert [feature[1:3] for feature in found] == ([] if place is None else [place])
+
+
+@pytest.mark.parametrize("location", ["J00194.1:5..24", "join(J00194.1:5..24,30..40)"])
+def test_a_feature_that_lies_partly_in_another_record_is_left_out(tmp_path, location):
+    (tmp_path / "x.gb").write_text(GENBANK.replace("complement(5..24)", location))
+    assert [feature.kind for feature in genbank_features(str(tmp_path / "x.gb"))] == ["CDS"]

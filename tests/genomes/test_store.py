@@ -464,6 +464,7 @@ def test_a_genome_column_keeps_the_segments_of_a_genome_together(tmp_path) -> No
     fasta.write_text("".join(f">{name}\nACGTACGTACGT\n" for name, _ in rows))
     table.write_text("accession\tgenome\n" + "".join(f"{name}\t{genome}\n" for name, genome in rows))
     store = prepare([str(fasta)], str(tmp_path / "store"), str(table), split=[0.5, 0.25, 0.25])
+    assert prepare([str(fasta)], str(tmp_path / "store"), str(table), split=(0.5, 0.25, 0.25)).info == store.info
     assert store.contigs.groupby("genome")["split"].nunique().max() == 1
     assert set(store.contigs["genome"]) == {"G0", "G1", "G2", "G3"}
 

@@ -124,3 +124,11 @@ def test_ticks_are_round_positions_counted_from_1_and_places_include_both_ends(s
 def test_a_gene_shows_its_direction_also_where_its_tip_lies_outside(ax, strand, name):
     draw_genes(ax, [Region("c", 0, 500, strand, "g")], 100, 200)
     assert [text.get_text() for text in ax.texts] == [name]
+
+
+@pytest.mark.parametrize("name", [r"$\x$", "a$b$"])
+def test_a_name_that_looks_like_a_formula_is_shown_as_it_stands(name, ax, tmp_path):
+    ax.set_title(name)
+    ax.set_ylabel(name)
+    save_figure(ax.figure, tmp_path / "picture")
+    assert (tmp_path / "picture.png").is_file() and not ax.title.get_parse_math()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,12 +30,13 @@ def test_a_track_is_cut_to_the_region_and_unknown_elsewhere(tmp_path):
     assert track.name == "p"
 
 
-def test_two_tracks_of_one_name_are_refused(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "p.bedgraph").write_text("c\t0\t12\t0.5\n")
-    with pytest.raises(InputError, match="rename"):
-        Pictures.read(1, None, [str(tmp_path / folder / "p.bedgraph") for folder in ("a", "b")])
+def test_tracks_have_the_names_of_the_classes_that_predict_writes_and_are_given_once(tmp_path):
+    paths = [str(tmp_path / f"e.{name}.bedgraph") for name in ("phage", "host")]
+    for path in paths:
+        Path(path).write_text("c\t0\t12\t0.5\n")
+    assert [*Pictures.read(1, None, paths).tracks] == ["phage", "host"]
+    with pytest.raises(InputError, match="given twice"):
+        Pictures.read(1, None, paths[:1] * 2)
 
 
 @pytest.mark.parametrize("method", ["ig", "ism", "occlusion"])

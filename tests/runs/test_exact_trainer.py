@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 from hf_genomics import KmerBertConfig, KmerBertForMaskedLM
 from hf_genomics.errors import InputError
 from hf_genomics.runs import checkpoints
-from hf_genomics.runs.exact_trainer import ExactTrainer
+from hf_genomics.runs.exact_trainer import ExactTrainer, decisive_settings
 
 KILLS = int(os.environ.get("KILLS", "5"))  # `make kill9`: 200
 HANGS = 120  # seconds after which a process that should have ended is killed, and the test fails
@@ -201,8 +201,8 @@ def test_a_best_model_needs_a_score_with_a_value_and_logs_hold_no_nan(tmp_path, 
     assert "NaN" not in json.dumps(entry, allow_nan=False) and entry["eval_mcc"] is None
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_the_best_checkpoint_is_found_in_a_folder_that_has_been_moved(tmp_path, caplog, damaged):
+@pytest.mark.parametrize(("damaged", "metric"), [(False, "loss"), (True, "loss"), (False, "mcc")])
+def test_the_best_checkpoint_is_found_in_a_folder_that_has_been_moved(tmp_path, caplog, damaged, metric):
     best = tmp_path / "here" / "checkpoint-2"
     with checkpoints.writing(best) as place:
         (place / "trainer_state.json").write_text("{}")
@@ -212,10 +212,19 @@ def test_the_best_checkpoint_is_found_in_a_folder_that_has_been_moved(tmp_path, 
     trainer = small_trainer(tmp_path / "here")
     trainer.state.best_model_checkpoint = str(tmp_path / "there" / "checkpoint-2")
     trainer.state.best_global_step, trainer.state.best_metric = 2, 0.5
+    trainer.state.log_history = [{"step": 2, "loss": 0.6}, {"step": 2, "eval_loss": 0.5, "eval_mcc": 0.1}]
+    trainer.args.metric_for_best_model = metric
     trainer._restore_best(best)
     found = trainer.state.best_model_checkpoint, trainer.state.best_metric, trainer.state.best_global_step
-    assert found == ((None, None, 0) if damaged else (str(best), 0.5, 2))
-    assert ("checkpoint-2" in caplog.text) is damaged
+    is_lost = damaged or metric == "mcc"
+    assert found == ((None, None, 0) if is_lost else (str(best), 0.5, 2))
+    assert ("checkpoint-2" in caplog.text) is is_lost
+
+
+def test_settings_that_decide_a_run_are_saved_if_they_are_not_the_default(tmp_path):
+    plain = decisive_settings(TrainingArguments(str(tmp_path)), {})
+    other = decisive_settings(TrainingArguments(str(tmp_path), data_seed=1, dataloader_drop_last=True), {})
+    assert other == plain | {"trainer.data_seed": 1, "trainer.dataloader_drop_last": True}
 
 
 def small_trainer(folder):

@@ -42,15 +42,17 @@ def test_a_line_of_the_log_names_all_of_them():
 
 
 def test_nan_is_null(tmp_path):
-    begin_file(tmp_path / "m.jsonl", 0)
+    begin_file(tmp_path / "m.jsonl", -1)
     add_line(tmp_path / "m.jsonl", {"step": 1, "loss": float("nan"), "masked_share": 0.5})
     assert json.loads((tmp_path / "m.jsonl").read_text()) == {"step": 1, "loss": None, "masked_share": 0.5}
 
 
 def test_a_resumed_run_removes_the_lines_that_it_repeats_and_the_half_of_a_killed_process(tmp_path):
     path = tmp_path / "m.jsonl"
-    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"step": 8, "lo')
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 4, "train_loss": 7.5}\n{"step": 6}\n{"step": 8, "lo')
     begin_file(path, 4)
-    assert path.read_text() == '{"step": 2}\n'
-    add_line(path, {"step": 4})
     assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
+    add_line(path, {"step": 6})
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n{"step": 6}\n'
+    begin_file(path, -1)
+    assert path.read_text() == ""

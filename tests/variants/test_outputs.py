@@ -143,3 +143,15 @@ def test_a_second_run_with_the_same_output_is_refused_and_the_first_one_loses_no
         with pytest.raises(InputError, match=f"process {pid}"):
             GrowingScores(target, "tsv", "y\n", {"model": 1}, resume)
     assert {path: path.read_bytes() for path in (tmp_path / ".a.tsv.partial").iterdir()} == files
+
+
+@pytest.mark.parametrize(("position", "ending"), [(600_000_000, ".csi"), (60, ".tbi")])
+def test_an_index_takes_positions_of_any_size(tmp_path, position, ending):
+    pytest.importorskip("pysam")
+    header = "##fileformat=VCFv4.2\n##contig=<ID=c>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    for other in (".tbi", ".csi"):
+        (tmp_path / f"a.vcf.gz{other}").write_text("of an earlier file")
+    with GrowingScores(tmp_path / "a.vcf.gz", "vcf.gz", header, {}, False) as file:
+        file.write(f"c\t{position}\t.\tA\tC\t.\t.\t.\n", [])
+        file.finish()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.vcf.gz", f"a.vcf.gz{ending}"]

@@ -114,3 +114,11 @@ def test_an_effect_of_a_change_that_reaches_beyond_the_window_is_empty():
     scorer = Scorer(model, tokenizer, window_rule(model, tokenizer, 30), effects=("embedding",))
     short, long = scorer.score([RECORDS[2], record(60, 1, CONTIG[60] + "T" * 40)])
     assert short.scores[0]["emb_l2"] > 0 and np.isnan(long.scores[0]["emb_l2"])
+
+
+@pytest.mark.parametrize(("start", "alt"), [(0, f"G{CONTIG[0]}"), (len(CONTIG) - 1, f"{CONTIG[-1]}G")])
+def test_an_insertion_before_the_first_or_behind_the_last_letter_has_scores(start, alt):
+    model, tokenizer = classifier(3, 1)
+    scorer = Scorer(model, tokenizer, window_rule(model, tokenizer, 30))
+    [scored] = scorer.score([record(start, 1, alt)])
+    assert scored.flags == ["indel"] and np.isfinite(scored.scores[0]["delta_logit_c"])
