@@ -34,6 +34,7 @@ UNREACHED: dict[tuple[str, str], str] = {
     ("finetuning/several_runs.py", "holds a finished run"): _RUN,
     ("finetuning/several_runs.py", "holds checkpoints"): _RUN,
     ("finetuning/several_runs.py", "lies in"): _RUN,
+    ("finetuning/run.py", "scored with other settings"): _RUN,
     ("finetuning/plan.py", "choose options by a sweep first"): "asks for two commands, one after the other",
     ("evaluation/baseline.py", "baselines:"): _PYTHON,
     ("evaluation/evaluate.py", "the labels are"): _FILE,
