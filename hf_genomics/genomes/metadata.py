@@ -188,8 +188,8 @@ def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) ->
         seed: seed of the split.
 
     Raises:
-        InputError: if shares are given although there is a column "split", shares are invalid, a split has an unknown
-            name, or a genome or group is in two splits.
+        InputError: if shares are given although there is a column "split", shares are invalid, a record has no group, a
+            split has an unknown name, or a genome or group is in two splits.
     """
     # Groups (species, clusters) are coarser than genomes: if there are any, they are what is assigned.
     groups = [column for column in ("genome", "group") if column in contigs]
@@ -201,6 +201,9 @@ def with_splits(contigs: pd.DataFrame, shares: list[float] | None, seed: int) ->
                 f"split: give three shares (train, valid, test) that sum to 1, such as 0.8 0.1 0.1, not {shares}"
             )
         fractions = (shares[0], shares[1], shares[2])
+        if (missing := contigs[groups[-1]].isna()).any():
+            name = shorten(str(contigs["name"][missing].iloc[0]))
+            raise InputError(f"split: record {name} has no {groups[-1]} in the metadata table; fill it in")
         splits = split_genomes(contigs[groups[-1]].astype(str), fractions, seed, contigs["length"])
         contigs = contigs.assign(split=splits)
     if "split" in contigs:

@@ -426,10 +426,11 @@ def _order_windows(windows: WindowDataset, trainer: TrainingArguments) -> EpochO
     try:
         return EpochOrder(len(windows), batch, accumulation, trainer.world_size, trainer.seed)
     except ValueError as error:
-        raise InputError(
-            f"{windows.store.path}: an epoch's {error}; lower trainer.per_device_train_batch_size "
-            f"(now {batch}) or raise windows.coverage"
-        ) from error
+        rows = f"trainer.per_device_train_batch_size (now {batch})"
+        remedy = f"lower {rows} or trainer.gradient_accumulation_steps (now {accumulation})"
+        if windows.sampling.mode in ("sampled", "fixed"):  # the other modes take no coverage
+            remedy += ", or raise windows.coverage"
+        raise InputError(f"{windows.store.path}: an epoch's {error}; {remedy}") from error
 
 
 def _build_trainer(plan: PretrainingPlan) -> MaskedTrainer:

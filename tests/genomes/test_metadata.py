@@ -56,6 +56,8 @@ def test_a_column_genome_replaces_the_names_of_genomes(tmp_path: Path) -> None:
     [
         ({"split": ["train", "test"]}, [0.5, 0.0, 0.5], ["split", "metadata table"]),
         ({}, [0.5, 0.5], ["three shares", "[0.5, 0.5]"]),
+        ({"group": ["G", None]}, [0.5, 0.0, 0.5], ["record 'b'", "group", "metadata table"]),
+        ({"group": pd.array(["G", pd.NA], "string")}, [0.5, 0.0, 0.5], ["record 'b'", "group"]),
         ({"split": ["train", "dev"]}, None, ["'dev'", "train, valid, test"]),
         ({"genome": ["X", "X"], "split": ["train", "test"]}, None, ["'X'", "'train'", "'test'"]),
         ({"group": ["G", "G"], "split": ["train", "test"]}, None, ["'G'"]),
