@@ -133,18 +133,27 @@ def number_sets(examples: LabelledSequences, min_identity: float) -> np.ndarray:
     keys: list[Sequence[Any]] = [row_hashes(examples).tolist(), *([examples.groups] if examples.groups else [])]
     links = [(np.arange(rows), _first_rows(key)) for key in keys]
     if min_identity < 1:
-        links.append(near_duplicate_pairs(_sketch_of(examples.sequences), rows, min_identity))
+        # Equal rows are linked already. Without them, many copies of one sequence do not make a pair for each two.
+        distinct = np.unique(links[0][1])
+        sketch = _sketch_of(examples.sequences, distinct)
+        one, other = near_duplicate_pairs(sketch, len(distinct), min_identity)
+        links.append((distinct[one], distinct[other]))
     # int32, because older releases of scipy (1.11) find no components with larger numbers.
     one, other = (np.concatenate(column).astype(np.int32) for column in zip(*links, strict=True))
     graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(rows, rows))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _sketch_of(sequences: list[np.ndarray]) -> Sketch:
-    """Return the sketch of sequences, uint8 (nt,) each: a sample of k-mers, by which near-duplicates are found."""
+def _sketch_of(sequences: list[np.ndarray], chosen: np.ndarray) -> Sketch:
+    """Return the sketch of some sequences: a sample of k-mers, by which near-duplicates are found.
+
+    Args:
+        sequences: all sequences, uint8 (nt,) each, whose length decides how many k-mers are sampled.
+        chosen: the rows of those that are sketched, and numbered from 0.
+    """
     sketch = Sketch(expected_nt=sum(map(len, sequences)))
-    for first in range(0, len(sequences), _BATCH_ROWS):
-        batch = sequences[first : first + _BATCH_ROWS]
+    for first in range(0, len(chosen), _BATCH_ROWS):
+        batch = [sequences[row] for row in chosen[first : first + _BATCH_ROWS].tolist()]
         joined = np.concatenate([part for letters in batch for part in (letters, _GAP)])
         ends = np.cumsum([len(letters) + 1 for letters in batch]) - 1  # without the gap
         sketch.add(joined, ends, first)
