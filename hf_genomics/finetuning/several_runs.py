@@ -152,7 +152,7 @@ def run_sweep(asked: Request) -> dict[str, Any]:
     with sweeps.waiting_for(folder):
         # Several commands may share a sweep. All of them get here when its last run ends; the first one writes the
         # output folder, and the others return what it wrote.
-        if finished := _finished_sweep(folder, cells, _scored_with(asked)):
+        if finished := _finished_sweep(folder, cells, _test_of(asked)):
             return as_report(folder, finished)
         return _score_best(requests[best.cell.name], folder, scores, best, metric)
 
@@ -248,7 +248,7 @@ def _check_sweep(asked: Request, grid: Mapping[str, Any]) -> None:
             )
 
 
-def _scored_with(asked: Request) -> dict[str, Any]:
+def _test_of(asked: Request) -> dict[str, Any]:
     """Return what the test scores of a sweep depend on, beside its best run."""
     test, options = asked.data.test, asked.options
     return {
@@ -279,7 +279,7 @@ def _score_best(
     plan = request._replace(resume=False, overwrite=True).plan()
     clear_outputs(folder)
     sweeps.copy_run(best.run, folder)
-    sweep = sweeps.write_sweep(folder, scores, best, metric) | {"scored_with": _scored_with(request)}
+    sweep = sweeps.write_sweep(folder, scores, best, metric) | {"scored_with": _test_of(request)}
     metrics = finished_metrics(best.run) | {"sweep": sweep, "scored_with": scored_with(plan)}
     if plan.splits.test is not None and plan.options.score_test:
         network, _ = load_classifier(str(folder))

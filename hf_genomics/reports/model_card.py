@@ -389,9 +389,9 @@ def _limits(records: Records) -> str:
         most = f"was trained on windows of at most {trained} nt"
     return (
         f"Meant for research: {_purpose(records)}, for organisms like those of the training data. It {most}; longer "
-        "sequences are cut into windows. On other organisms, on shorter or longer "
-        "sequences and on reads with many errors the scores above do not hold: measure them on labelled sequences of "
-        "your own (`hf-genomics evaluate`). K-mers that touch a letter other than A, C, G and T are unknown tokens."
+        "sequences are cut into windows. On other organisms, on shorter or longer sequences and on reads with many "
+        "errors the scores above do not hold: measure them on labelled sequences of your own (`hf-genomics evaluate`). "
+        "K-mers that touch a letter other than A, C, G and T are unknown tokens."
     )
 
 

@@ -414,10 +414,10 @@ def check_best_metric(args: TrainingArguments, scores: Mapping[str, bool], missi
         raise InputError(f"{key} asks for validation, but {missing}")
     if args.eval_strategy == "no":
         raise InputError(f"{key} needs evaluations during training; set trainer.eval_strategy")
-    both = {"steps"} == {args.eval_strategy, args.save_strategy}
-    if args.load_best_model_at_end and both and args.save_steps != args.eval_steps:
+    by_steps = args.eval_strategy == args.save_strategy == "steps"
+    if args.load_best_model_at_end and by_steps and args.save_steps != args.eval_steps:
         raise InputError(  # transformers would silently keep the last model if the best one had not been saved
-            f"trainer.load_best_model_at_end needs a checkpoint of every evaluation; set trainer.save_steps "
+            "trainer.load_best_model_at_end needs a checkpoint of every evaluation; set trainer.save_steps "
             f"({args.save_steps:g}) and trainer.eval_steps ({args.eval_steps:g}) to the same number"
         )
     args.greater_is_better = scores[name]
