@@ -20,7 +20,6 @@ from transformers import TrainingArguments
 
 from ..errors import InputError
 from ..inference.predictions import check_averages
-from ..io.files import sha256_of
 from ..jobs import seeds as repeated
 from ..jobs import sweep as sweeps
 from ..labelled.data import LabelledData
@@ -144,6 +143,7 @@ def run_sweep(asked: Request) -> dict[str, Any]:
     plan = requests[cells[0].name].plan()
     folder, metric = plan.folder, str(trainer.metric_for_best_model).removeprefix("eval_")
     larger_is_better = bool(plan.trainer.greater_is_better)  # set while planning, by the metric
+    scored = scored_with(plan)
     del plan  # its data and model need memory, which the processes need now
     if asked.overwrite:
         _clear_runs(asked, folder / sweeps.CELLS, grid.get("pretrained", [asked.pretrained]))
@@ -152,7 +152,7 @@ def run_sweep(asked: Request) -> dict[str, Any]:
     with sweeps.waiting_for(folder):
         # Several commands may share a sweep. All of them get here when its last run ends; the first one writes the
         # output folder, and the others return what it wrote.
-        if finished := _finished_sweep(folder, cells, _test_of(asked)):
+        if finished := _finished_sweep(folder, cells, scored):
             return as_report(folder, finished)
         return _score_best(requests[best.cell.name], folder, scores, best, metric)
 
@@ -248,18 +248,7 @@ def _check_sweep(asked: Request, grid: Mapping[str, Any]) -> None:
             )
 
 
-def _test_of(asked: Request) -> dict[str, Any]:
-    """Return what the test scores of a sweep depend on, beside its best run."""
-    test, options = asked.data.test, asked.options
-    return {
-        "score_test": options.score_test,
-        "test": sha256_of(str(test)) if test is not None and options.score_test else None,
-        "baselines": options.baselines,
-        "baseline_k": asked.baseline_k,
-    }
-
-
-def _finished_sweep(folder: Path, cells: list[sweeps.Cell], scored_with: dict[str, Any]) -> dict[str, Any] | None:
+def _finished_sweep(folder: Path, cells: list[sweeps.Cell], scored: dict[str, Any]) -> dict[str, Any] | None:
     """Return the metrics of a finished sweep over these cells, scored in this way; None if there are none."""
     if not (folder / METRICS).exists():
         return None
@@ -267,7 +256,7 @@ def _finished_sweep(folder: Path, cells: list[sweeps.Cell], scored_with: dict[st
     # The name of a cell is that of its folder.
     sweep = metrics.get("sweep", {})
     same_cells = sorted(cell["folder"] for cell in sweep.get("cells", [])) == sorted(cell.name for cell in cells)
-    return metrics if same_cells and sweep.get("scored_with", scored_with) == scored_with else None
+    return metrics if same_cells and metrics.get("scored_with", scored) == scored else None
 
 
 def _score_best(
@@ -279,7 +268,7 @@ def _score_best(
     plan = request._replace(resume=False, overwrite=True).plan()
     clear_outputs(folder)
     sweeps.copy_run(best.run, folder)
-    sweep = sweeps.write_sweep(folder, scores, best, metric) | {"scored_with": _test_of(request)}
+    sweep = sweeps.write_sweep(folder, scores, best, metric)
     metrics = finished_metrics(best.run) | {"sweep": sweep, "scored_with": scored_with(plan)}
     if plan.splits.test is not None and plan.options.score_test:
         network, _ = load_classifier(str(folder))

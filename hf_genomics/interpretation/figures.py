@@ -343,7 +343,7 @@ class _LocatorFromOne(MaxNLocator):
 
 
 def show_dollars(figure: Figure) -> None:
-    """Let every text of a figure show "$" as it stands in the name of a class or contig, instead of a formula.
+    """Show "$" in the texts of a figure as it is; in the name of a class or contig it does not begin a formula.
 
     Args:
         figure: the figure, complete.

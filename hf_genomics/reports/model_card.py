@@ -396,7 +396,7 @@ def _limits(records: Records) -> str:
 
 
 def _purpose(records: Records) -> str:
-    """Say what the model is for, as the end of "Meant ..."."""
+    """Return what the model is for, as the end of a sentence that begins "Meant for research:"."""
     if records.task[0] == "fill-mask":
         return "as the start of fine-tuning on labelled DNA, and for embeddings and scores of variants"
     *names, last = map(str, (records.config.get("id2label") or {"": "a value"}).values())

@@ -383,7 +383,9 @@ class ExactTrainer(FencedTrainer):
         self.state.best_model_checkpoint = self.state.best_metric = None
         self.state.best_global_step = 0
         if self.is_world_process_zero():
-            logger.warning("%s is no longer the best (%s); the best of the following ones is kept", best, problem)
+            logger.warning(
+                "the best checkpoint so far, %s, cannot be used (%s); the best of those to come is kept", best, problem
+            )
 
 
 class _Restore(TrainerCallback):

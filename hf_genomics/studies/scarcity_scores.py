@@ -305,7 +305,7 @@ def model_name(row: pd.Series) -> str:
 
 
 def with_interval(row: pd.Series, name: str, factor: float, digits: int, sign: str = "") -> str:
-    """Return a score with its interval; without one if it cannot be known, and an empty text if there is no score."""
+    """Return a score and its interval as text; the score alone if it has no interval, and "" if there is no score."""
     value, low, high = (factor * float(row[column]) for column in (name, f"{name}_low", f"{name}_high"))
     interval = "" if np.isnan(low) else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return "" if np.isnan(value) else f"{value:{sign}.{digits}f}{interval}"

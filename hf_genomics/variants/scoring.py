@@ -132,7 +132,7 @@ class Scorer:
             stride = 1
         first = max(0, -(-(window.start - k + 1) // stride))  # rounded up
         last = min(num_kmers(len(window.ref), k, stride) - 1, (window.start + window.width - 1) // stride)
-        if not window.width:  # an insertion before the first letter or behind the last one has one neighbour
+        if not window.width:  # an insertion at either end has a neighbour on one side only
             first, last = min(first, num_kmers(len(window.ref), k, stride) - 1), max(last, 0)
         tokens = (window.ref[index * stride : index * stride + k] for index in range(first, last + 1))
         return any(has_known_kmer(letters, k) for letters in tokens)
